@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"math"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -65,6 +66,24 @@ func (f *files) value(key []byte, v *version) ([]byte, error) {
 	}
 	return nil, kv.Errorf(kv.Unavailable, "the value of the key %q at revision %d cannot be read from this member's disk: %v. Read from another member. "+
 		"If the file is damaged, this member fetches it from there", key, v.mod, err)
+}
+
+// Peek is Get without a wait for the disk: if the value is in files, the pair has as many zeros instead, and unread is not nil.
+func (v *View) Peek(key []byte, revision int64) (pair kv.KeyValue, unread *Unread, found bool, err error) {
+	if e := (&kv.Range{Key: key, Revision: revision}).Check(requestBounds); e != nil {
+		return pair, nil, false, e
+	}
+	if revision, err = v.readable(revision); err != nil {
+		return pair, nil, false, err
+	}
+	r, at := v.point(key, endOf(revision))
+	if at != nil {
+		if pair, unread = at.keyValue(r.key()), v.unread(r.key(), at); unread != nil {
+			pair.Value = unreadBytes[:unread.Size():unread.Size()]
+		}
+	}
+	runtime.KeepAlive(v)
+	return pair, unread, at != nil, nil
 }
 
 // value returns the value of a version, wherever it is.

@@ -325,7 +325,7 @@
 //	 0  8  head: the newest version
 //	 8  2  bytes of the key
 //	10  2  flags that only the owner uses: removed, relocated
-//	12  4  unused
+//	12  4  1: a point read came since the clock's hand
 //	16     key
 //
 //	version, a multiple of 8 bytes
@@ -436,11 +436,11 @@
 // made or after.
 //
 // Commands read no file. The values of live keys that an entry compares or keeps are read before its first command is applied. If one
-// cannot be read, nothing of the entry is begun (ErrUnread): a value that is not known must not decide. Other reads may wait for the disk. Ranges, answers and Events read values
-// themselves. Changes and Versions come without them: the caller calls [Unread.Read] or [Version.Read]. The
-// checksum of the version is compared with what was read, so a wrong value is never answered. A value that cannot be read is
-// kv.Unavailable for the reader, or kv.AnswerGone for the answer of a write that did happen. Digest, keys and revisions stay as they are,
-// and a later read tries again.
+// cannot be read, nothing of the entry is begun (ErrUnread): a value that is not known must not decide. Other reads may wait for the disk.
+// Ranges, answers and Events read values themselves; [View.Peek], and readers that measure, leave them out. Changes and Versions come without
+// them: the caller calls [Unread.Read] or [Version.Read]. The checksum of the version is compared with what was read, so a wrong value is
+// never answered. A value that cannot be read is kv.Unavailable for the reader, or kv.AnswerGone for the answer of a write that did happen.
+// Digest, keys and revisions stay as they are, and a later read tries again.
 //
 // # Invariants, checked by [State.Check] under these numbers
 //

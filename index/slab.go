@@ -292,7 +292,10 @@ func (s *store) evacuateRecord() int {
 	if r.owner&recordDead != 0 {
 		return size
 	}
-	to := s.keys.copy(&s.keys.records, at, size)
+	to := s.keys.newRecord(r.key())
+	to.record().head.Store(r.head.Load())
+	to.record().owner = r.owner
+	e.source.live -= size
 	r.owner |= recordRelocated
 	s.keys.table.replace(hashOf(r.key()), at, to)
 	s.keys.tree.Set(to)

@@ -127,19 +127,13 @@ func (v *View) kept(r *record, to []Version) []Version {
 // requestBounds are equal on every member: a command that exceeds them is refused when it is applied.
 var requestBounds = kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}
 
-// Get returns one key at a revision; 0 means the newest. It allocates nothing. An error is a *kv.Error.
+// Get returns one key at a revision; 0 means the newest. It allocates nothing, unless the value is in files. An error is a *kv.Error.
 func (v *View) Get(key []byte, revision int64) (pair kv.KeyValue, found bool, err error) {
-	if e := (&kv.Range{Key: key, Revision: revision}).Check(requestBounds); e != nil {
-		return pair, false, e
-	}
-	if revision, err = v.readable(revision); err != nil {
-		return pair, false, err
-	}
-	if r, at := v.find(key, endOf(revision)); at != nil {
-		pair, err = v.pair(r.key(), at)
+	pair, unread, found, err := v.Peek(key, revision)
+	if unread != nil {
+		pair.Value, err = unread.Read()
 		found = err == nil
 	}
-	runtime.KeepAlive(v)
 	return pair, found, err
 }
 
@@ -166,6 +160,15 @@ func (v *View) find(key []byte, p position) (*record, *version) {
 		return nil, nil
 	}
 	return v.findInTree(key, p)
+}
+
+// point is find for a request that reads one key. A read of the newest revision is noted: the value stays in memory for longer.
+func (v *View) point(key []byte, p position) (*record, *version) {
+	r, at := v.find(key, p)
+	if at != nil && p == endOf(v.revision) {
+		r.use()
+	}
+	return r, at
 }
 
 func (v *View) findInTree(key []byte, p position) (*record, *version) {
@@ -277,7 +280,7 @@ func (r *RangeReader) Step(v *View, rows int) (result kv.RangeResult, done bool,
 	}
 	p := page{Range: r.q, RangeResult: result, bytes: r.bytes, v: v, at: r.at, phase: r.phase}
 	if len(r.q.End) == 0 {
-		if record, at := v.find(r.q.Key, r.at); at != nil {
+		if record, at := v.point(r.q.Key, r.at); at != nil {
 			p.add(record, at)
 		}
 		return p.RangeResult, true, r.readValues(&p)

@@ -34,8 +34,8 @@ import (
 //		             └─► handler: a request that is not plain, or that would be refused
 //
 //	 1. A request counts like one with a handler: in the metrics of RPCs from its beginning, and in core.requests until its end.
-//	 2. Neither a reader nor run waits, or copies a large value. A retry, a large value, and a request that needs an identified caller after
-//	    all continue in a goroutine of their own.
+//	 2. Neither a reader nor run waits, or copies a large value. A retry, a large value, a value in files, and a request that needs an
+//	    identified caller after all continue in a goroutine of their own, which counts as a handler.
 //	 3. Requests are served here only while authentication is off. If it is enabled meanwhile, the handler serves the request again: a get
 //	    when it is answered, a write when its command was refused.
 //	 4. run reuses its slice of outcomes: a goroutine that answers later has copies of what it needs.
@@ -325,7 +325,7 @@ func (b *batched) answer(batch *h2.Batch, d *completedCall) {
 
 // runInBackground continues a request in a goroutine of its own.
 func (p *batchedCall) runInBackground(f func()) {
-	p.of.s.running.Go(func() { p.request.Contain(f) })
+	p.of.s.running.Go(p.request.Background(f))
 }
 
 // retry retries a request that found no leader, as calls.do does.
@@ -404,20 +404,18 @@ func (b *batched) answerDelete(batch *h2.Batch, p *batchedCall, out *outcome) {
 
 func (b *batched) answerTxn(batch *h2.Batch, p *batchedCall, out *outcome) {
 	defer runtime.KeepAlive(out.view)
-	found, err := readAnswer(index.NewAnswerReader(p.txn, &out.Result, b.s.config.Limits.BuiltBytes), out.view)
+	reads := index.NewAnswerReader(p.txn, &out.Result, b.s.config.Limits.BuiltBytes)
+	reads.Measure()
+	found, err := readAnswer(reads, out.view)
 	if err != nil {
 		p.finish(nil, doneAt(out.Result.Revision, err))
 		return
 	}
 	result := txnAnswerOf(p.txnRequest, found)
 	result.Header = b.s.header(out.Result.Revision)
-	if size := proto.Size(result); size > etcdPieceBytes {
-		view, revision := out.view, out.Result.Revision
-		p.runInBackground(func() {
-			defer runtime.KeepAlive(view)
-			all, err := b.s.encodeBuilt(p.request.Own(), result, nil)
-			p.finish(all, doneAt(revision, err))
-		})
+	if unread, _ := reads.Measured(); unread > 0 || proto.Size(result) > etcdPieceBytes {
+		done := *out
+		p.runInBackground(func() { p.finish(b.kv.answerTxn(p.request.Own(), p.txnRequest, p.txn, &done)) })
 		return
 	}
 	m, err := proto.Marshal(result)
@@ -445,14 +443,18 @@ func (b *batched) answerGet(batch *h2.Batch, p *batchedCall, _ *outcome) {
 		p.runInBackground(p.handle)
 		return
 	}
-	found, err := v.Range(kv.Range{Key: p.key}, 0)
+	pair, unread, is, err := v.Peek(p.key, 0)
+	found := kv.RangeResult{Revision: v.Revision()}
+	if is {
+		found.KVs, found.Count = []kv.KeyValue{pair}, 1
+	}
 	switch {
 	case err != nil:
 		err = statusOf(err)
 		p.ended(err)
 		batch.Fail(p.request, err)
-	case len(found.KVs) > 0 && len(found.KVs[0].Value) > etcdPieceBytes:
-		p.runInBackground(func() { b.answerLarge(p, v, &found) })
+	case unread != nil || len(pair.Value) > etcdPieceBytes:
+		b.answerInBackground(p, v, found, unread)
 	default:
 		m := b.kv.pointMessage(&found)
 		p.ended(nil)
@@ -464,12 +466,19 @@ func (b *batched) answerGet(batch *h2.Batch, p *batchedCall, _ *outcome) {
 	}
 }
 
-// answerLarge answers with a value that takes long to copy.
-func (b *batched) answerLarge(p *batchedCall, v *index.View, found *kv.RangeResult) {
-	defer runtime.KeepAlive(v)
-	if len(found.KVs[0].Value) > b.s.wholeMost(p.request.Context()) { // it is encoded as the client reads it
-		p.handle()
-		return
-	}
-	p.finish(b.kv.pointMessage(found), nil)
+// answerInBackground answers with a value that takes long to copy, or that is in files.
+func (b *batched) answerInBackground(p *batchedCall, v *index.View, found kv.RangeResult, unread *index.Unread) {
+	p.runInBackground(func() {
+		defer runtime.KeepAlive(v)
+		pair := &found.KVs[0]
+		if len(pair.Value) > b.s.wholeMost(p.request.Context()) { // it is encoded as the client reads it
+			p.handle()
+			return
+		}
+		var err error
+		if unread != nil {
+			pair.Value, err = unread.Read()
+		}
+		p.finish(b.kv.pointMessage(&found), statusOf(err))
+	})
 }

@@ -33,9 +33,9 @@
 // Some answers cannot be read twice: sorted or filtered ranges, and answers of transactions. These are held in memory
 // as a whole, under one memory budget of limits.EtcdBuiltBytes (buffered.go). An answer that exceeds the remaining
 // budget waits, at most for the timeout of a request. Meanwhile connections that hold budget, but do not read their
-// answers, are closed ([admit.Budget]). Values of an old revision may be in files, and take memory when they are read.
-// The first read of such a revision only measures the values: their size is known. The values are read once, when the
-// memory is reserved, or while a large range is written.
+// answers, are closed ([admit.Budget]). Values may be in files, and take memory when they are read. The first read only
+// measures such values: their size is known. The values are read once, when the memory is reserved, or while a large range
+// is written. A handler may wait for the disk; a connection's reader, and the goroutine that answers batched requests, may not.
 //
 // # A snapshot
 //

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"qkv/index"
 	"qkv/index/kv"
@@ -48,16 +49,15 @@ func (s kvService) put(ctx context.Context, q *putRequest) (answer, error) {
 	if !p.PrevKV {
 		return message{appendHeader(make([]byte, 0, headerBytes), putHeader, s.header(out.Result.Revision))}, nil
 	}
-	result := &pb.PutResponse{Header: s.header(out.Result.Revision)}
-	defer runtime.KeepAlive(out.view)
-	found, err := readAnswer(index.NewPutReader(&p, &out.Result, etcdAnswerBytes), out.view)
-	if err != nil {
-		return nil, err
-	}
-	if prev := found.Answers[0].Put.Prev; prev != nil {
-		result.PrevKv = pairOf(prev)
-	}
-	return encoded(result)
+	reader := func() *index.AnswerReader { return index.NewPutReader(&p, &out.Result, etcdAnswerBytes) }
+	all, err := s.answerWrite(ctx, out.view, reader, false, func(found *kv.TxnResult) proto.Message {
+		result := &pb.PutResponse{Header: s.header(out.Result.Revision)}
+		if prev := found.Answers[0].Put.Prev; prev != nil {
+			result.PrevKv = pairOf(prev)
+		}
+		return result
+	})
+	return all, doneAt(out.Result.Revision, err)
 }
 
 func (s kvService) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (answer, error) {
@@ -69,16 +69,12 @@ func (s kvService) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (a
 	if !d.PrevKV {
 		return libraryMessage{deleted}, nil
 	}
-	defer runtime.KeepAlive(out.view)
-	wide := s.bufferedRead(ctx)
-	defer wide.end()
-	found, reserved, err := wide.readAnswer(func() *index.AnswerReader { return index.NewDeleteReader(&d, &out.Result, s.config.Limits.BuiltBytes) }, out.view, len(d.End) > 0)
-	if err != nil {
-		return nil, doneAt(out.Result.Revision, err)
-	}
-	deleted.PrevKvs = pairsOf(found.Answers[0].Delete.Prev)
-	encoded, err := s.encodeBuilt(ctx, deleted, reserved)
-	return encoded, doneAt(out.Result.Revision, err)
+	reader := func() *index.AnswerReader { return index.NewDeleteReader(&d, &out.Result, s.config.Limits.BuiltBytes) }
+	all, err := s.answerWrite(ctx, out.view, reader, len(d.End) > 0, func(found *kv.TxnResult) proto.Message {
+		deleted.PrevKvs = pairsOf(found.Answers[0].Delete.Prev)
+		return deleted
+	})
+	return all, doneAt(out.Result.Revision, err)
 }
 
 // deleteKeys proposes a deletion.
@@ -116,22 +112,35 @@ func (s kvService) txn(ctx context.Context, q *pb.TxnRequest) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer runtime.KeepAlive(out.view)
-	wide := s.bufferedRead(ctx)
-	defer wide.end()
-	found, reserved, err := wide.readAnswer(func() *index.AnswerReader { return index.NewAnswerReader(t, &out.Result, s.config.Limits.BuiltBytes) }, out.view, t.Ranges())
-	if err == nil {
+	return s.answerTxn(ctx, q, t, &out)
+}
+
+// answerTxn returns the answer to a transaction that is done.
+func (s kvService) answerTxn(ctx context.Context, q *pb.TxnRequest, t *kv.Txn, out *outcome) (answer, error) {
+	reader := func() *index.AnswerReader { return index.NewAnswerReader(t, &out.Result, s.config.Limits.BuiltBytes) }
+	all, err := s.answerWrite(ctx, out.view, reader, t.Ranges(), func(found *kv.TxnResult) proto.Message {
 		result := txnAnswerOf(q, found)
 		result.Header = s.header(out.Result.Revision)
-		var all answer
-		if all, err = s.encodeBuilt(ctx, result, reserved); err == nil {
-			return all, nil
-		}
-	}
+		return result
+	})
 	if !t.ReadOnly() {
 		err = doneAt(out.Result.Revision, err)
 	}
-	return nil, err
+	return all, err
+}
+
+// answerWrite reads the answer to a write or a transaction from the View that has it, and encodes what convert makes of it.
+func (s kvService) answerWrite(ctx context.Context, v *index.View, reader func() *index.AnswerReader, long bool,
+	convert func(*kv.TxnResult) proto.Message,
+) (answer, error) {
+	defer runtime.KeepAlive(v)
+	wide := s.bufferedRead(ctx)
+	defer wide.end()
+	found, reserved, err := wide.readAnswer(reader, v, long)
+	if err != nil {
+		return nil, err
+	}
+	return s.encodeBuilt(ctx, convert(found), reserved)
 }
 
 // doneAt adds to an error that the write was applied and only its answer is missing. A client that sees only the lack of memory would write
@@ -226,7 +235,9 @@ func (s kvService) rangeKeys(ctx context.Context, q *pb.RangeRequest) (answer, e
 		return nil, err
 	}
 	if single {
-		found, err := v.Range(r, 0)
+		reads := index.NewRangeReader(r, 0)
+		reads.Measure()
+		found, _, err := reads.Step(v, 1)
 		if err != nil {
 			return nil, statusOf(err)
 		}
@@ -234,6 +245,11 @@ func (s kvService) rangeKeys(ctx context.Context, q *pb.RangeRequest) (answer, e
 			a := rangeAnswer{most: most}
 			a.add(&found.KVs[0])
 			return s.rangeLater(ctx, &a, r, v, s.header(found.Revision), found.More, found.Count), nil
+		}
+		if reads.Unread() > 0 {
+			if found, err = v.Range(r, 0); err != nil {
+				return nil, statusOf(err)
+			}
 		}
 		return s.pointMessage(&found), nil
 	}

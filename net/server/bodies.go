@@ -70,7 +70,8 @@ func (b *body) begin(v *index.View) error {
 }
 
 // read reads up to rows more keys. It appends the answer to an empty buffer when it is complete, or when it exceeds the memory
-// budget. done reports that the answer is in the buffer.
+// budget. done reports that the answer is in the buffer. A body that is not long is not read if it needs values from files: see
+// buffer.unread.
 func (b *body) read(to *buffer, v *index.View, rows int) (done bool) {
 	defer runtime.KeepAlive(b)
 	id := b.request.ID
@@ -80,9 +81,17 @@ func (b *body) read(to *buffer, v *index.View, rows int) (done bool) {
 	if b.value != nil {
 		return to.appendValue(id, b.value)
 	}
+	measures := !b.long && !to.waits
 	if b.answer == nil && b.whole == nil {
+		if measures && b.compares(v) {
+			to.unread = wire.AnswerBytes
+			return false
+		}
 		if err := b.begin(v); err != nil {
 			return to.appendReadError(id, err)
+		}
+		if measures {
+			b.answer.Measure()
 		}
 	}
 	if b.whole != nil {
@@ -106,7 +115,20 @@ func (b *body) read(to *buffer, v *index.View, rows int) (done bool) {
 	case !done:
 		return false
 	}
+	if measures {
+		if unread, _ := b.answer.Measured(); unread > 0 {
+			to.unread, b.answer = wire.TxnResultBytes(result), nil
+			return false
+		}
+	}
 	return b.appendResult(to, result)
+}
+
+// compares reports whether begin may need values from files, for comparisons.
+func (b *body) compares(v *index.View) bool {
+	cold, _ := v.Cold()
+	t, late := b.request.Txn, b.result.Resent
+	return cold > 0 && t != nil && (late || !b.request.Logged() && len(t.Compares) > 0)
 }
 
 // appendResult appends the answer to a write or a transaction. It returns false if the answer does not fit after the buffered

@@ -16,6 +16,9 @@ type buffer struct {
 	out      []byte
 	small    []byte
 	reserved int
+
+	waits  bool // its goroutine may wait for the disk
+	unread int  // bytes of an answer that is left out because it needs values from files; otherwise 0
 }
 
 const (

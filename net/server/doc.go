@@ -13,16 +13,16 @@
 //
 // The table of ops (package wire) has the path of each request through the member, which reader.start takes. What this endpoint does for an
 // op stands in a second table (table.go), and nowhere else: its command, its answer, its body and its line in the audit log. A request is
-// decoded once. Each stream has two goroutines.
-// Only a request for a password, a move of the leader or a backup has one of its own ([reader.runInBackground]). Another goroutine writes
-// the pages of a streamed range while the next pages are read, and one wakes the reader for requests that wait for the member's start
-// (starting.go). The reader decodes all frames of one Read. It hands all their writes to the member as one proposal and all their
-// linearizable reads as one confirmation. It answers status requests and refused requests itself. One token wakes the writer for everything
-// that has arrived since it last ran. If other requests are under way, the writer yields once for more outcomes. It encodes all into one Write. It
-// executes reads on the View, linearizable reads after their confirmation, and encodes the results straight into its buffer. The reader
-// answers serializable reads of one key, into a buffer that the writer sends unchanged (measured: a tenth less CPU). If the writer has not
-// taken the previous such buffer, its client is slow, and such reads wait for the writer. Before many keys are read, the View prefetches
-// all of them ([index.View.Prefetch]; measured: half of a read's cost).
+// decoded once. Each stream has two goroutines. Only a request for a password, a move of the leader or a backup has one of its own
+// ([reader.runInBackground]). Another goroutine writes the pages of a streamed range while the next pages are read, and one wakes the
+// reader for requests that wait for the member's start (starting.go). A few answer short requests whose values are in files ([fileReads]):
+// neither reader nor writer waits for the disk for one key. The reader decodes all frames of one Read. It hands all their writes to the
+// member as one proposal and all their linearizable reads as one confirmation. It answers status requests and refused requests itself. One
+// token wakes the writer for everything that has arrived since it last ran. If other requests are under way, the writer yields once for
+// more outcomes. It encodes all into one Write. It executes reads on the View, linearizable reads after their confirmation, and encodes the
+// results straight into its buffer. The reader answers serializable reads of one key, into a buffer that the writer sends unchanged
+// (measured: a tenth less CPU). If the writer has not taken the previous such buffer, its client is slow, and such reads wait for the
+// writer. Before many keys are read, the View prefetches all of them ([index.View.Prefetch]; measured: half of a read's cost).
 //
 // # Watches
 //
@@ -75,9 +75,9 @@
 //     unanswered requests were not carried out, and sends them elsewhere.
 //  6. Writes of one stream are proposed in the order in which they came, also after a wait for the member's start (starting.go).
 //  7. A View is held for the encoding of one Write, or for one turn of a range, never while a Write waits: a slow client does not keep old
-//     versions of the state in memory. There are two exceptions. A body holds its View until it is encoded. A streamed range
-//     holds its View for limits.PagesHeld. If Views keep more than limits.PagesRetired bytes from being freed, a range releases its View
-//     earlier, and a body ends after limits.ClientStall.
+//     versions of the state in memory. There are two exceptions. A body holds its View until it is encoded, also while it waits for the
+//     disk. A streamed range holds its View for limits.PagesHeld. If Views keep more than limits.PagesRetired bytes from being freed, a
+//     range releases its View earlier, and a body ends after limits.ClientStall.
 //  8. Ranges and bodies that may look at many keys are read in turns of limits.RangeTurn, by one of limits.RangeShare processors for all
 //     clients together, after all short work ([admit.FairQueue]). Before each turn a range is dropped if its client is gone, its time is
 //     over, or the member stops.

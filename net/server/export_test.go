@@ -104,6 +104,7 @@ const (
 	ClientHandshakesTrusted = clientHandshakesTrusted
 	ClientStreamBytes       = clientStreamBytes
 	ClientStreamsFree       = clientStreamsFree
+	FileReadersMost         = fileReadersMost
 	MemberNarrowWindow      = memberNarrowWindow
 	WatchOverhead           = watchOverhead
 )

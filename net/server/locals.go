@@ -77,12 +77,13 @@ func (r *reader) answerLocals() {
 	allLocals.Put(l)
 }
 
-// tryLocal appends the answer to a read if it fits. The writer refuses a read that is not permitted.
+// tryLocal appends the answer to a read if it fits, and if its value is in memory. The writer refuses a read that is not permitted.
 func (b *buffer) tryLocal(v *index.View, x *local, c *conn) (answered bool) {
 	if v.Auth().Enabled() && c.permits(v, kv.AccessRead, &x.Range) != nil {
 		return false
 	}
 	_, answered = b.tryOne(x.id, v, &x.Range)
+	b.unread = 0
 	return answered
 }
 

@@ -98,27 +98,36 @@ func pageLimit(limit int64) int64 {
 }
 
 // appendOne appends the answer for one key, read from v, which the caller keeps alive. It returns false if the answer does not fit
-// after the buffered answers.
+// after the buffered answers, or if unread says that it needs a value from files.
 func (b *buffer) appendOne(id uint64, v *index.View, q *kv.Range) bool {
 	size, done := b.tryOne(id, v, q)
-	return done || len(b.out) == 0 && b.appendOverBudget(id, size)
+	return done || b.unread == 0 && len(b.out) == 0 && b.appendOverBudget(id, size)
 }
 
 // tryOne appends the answer if it fits, and returns the answer's size otherwise.
 func (b *buffer) tryOne(id uint64, v *index.View, q *kv.Range) (int, bool) {
-	pair, found, err := v.Get(q.Key, q.Revision)
+	pair, unread, found, err := v.Peek(q.Key, q.Revision)
 	if err != nil {
 		return 0, b.appendReadError(id, err)
 	}
-	if q.KeysOnly {
-		pair.Value = nil
+	if q.KeysOnly || q.CountOnly {
+		pair.Value, unread = nil, nil
 	}
 	pairs, size := 0, 0
 	if found && !q.CountOnly && q.Passes(&pair) {
 		pairs, size = 1, wire.PairBytes(len(pair.Key), len(pair.Value))
 	}
+	if unread != nil && !b.waits {
+		b.unread = wire.AnswerBytes + size
+		return size, false
+	}
 	if !b.fit(wire.AnswerBytes + size) {
 		return size, false
+	}
+	if unread != nil {
+		if pair.Value, err = unread.Read(); err != nil {
+			return 0, b.appendReadError(id, err)
+		}
 	}
 	var page wire.Page
 	count := int64(0)

@@ -29,6 +29,7 @@ type stream struct {
 
 	running  atomic.Int32 // its goroutines: both begin with it
 	requests atomic.Int64 // under way
+	sending  sync.Mutex   // held while answers are written
 
 	// Shared.
 	mu           sync.Mutex
@@ -49,6 +50,7 @@ type stream struct {
 
 	onWritten kv.Written // callback for when the current done is written; usually nil
 	waiting   waiting
+	fileReads fileReads
 }
 
 // slot is a request that is under way.
@@ -334,10 +336,13 @@ func (s *stream) abandon(why wire.StreamCode) {
 	s.closed = true
 	s.dropLocked(s.done)
 	s.endSlots(s.ready)
+	for i := range s.fileReads.waiting {
+		s.endSlots([]slot{s.fileReads.waiting[i].slot})
+	}
 	for i := range s.immediate {
 		s.immediate[i].release()
 	}
-	s.done, s.out, s.immediate, s.ready = nil, nil, nil, nil
+	s.done, s.out, s.immediate, s.ready, s.fileReads.waiting = nil, nil, nil, nil, nil
 	s.answersTaken.Broadcast()
 	s.wakeWriter()
 	own := s.watches

@@ -167,7 +167,7 @@ func (w *writer) encode(next int) int {
 			prefetched += prefetch(v, w.slots[next:])
 		}
 		x := &w.slots[next]
-		if x.op != 0 && !w.encodeOne(v, x, &w.done[next]) {
+		if x.op != 0 && !w.encodeOne(v, x, &w.done[next]) && !w.readLater(x, &w.done[next]) {
 			break // the buffered answers are written first
 		}
 		w.s.conn.server.measured(x)
@@ -192,8 +192,8 @@ func prefetch(v *index.View, slots []slot) int {
 	return len(slots)
 }
 
-// encodeOne appends one outcome. It returns false if the outcome does not fit after the buffered answers; an empty buffer always
-// gets some answer.
+// encodeOne appends one outcome. It returns false if the outcome does not fit after the buffered answers, or if unread says that it needs
+// values from files; otherwise an empty buffer always gets some answer.
 func (w *writer) encodeOne(v *index.View, x *slot, d *kv.Completion) bool {
 	if d.Result.Err == nil && v.Auth().Enabled() {
 		d.Result.Err = w.s.conn.permitsRead(v, x) // it is recorded once, although its answer may not fit yet
@@ -223,8 +223,10 @@ func (w *writer) appendDone(_ *index.View, x *slot, _ *kv.Completion) bool {
 	return true
 }
 
-// send writes b. The client must read each piece in time; it has more time while its stream uses no more than its share.
+// send writes b, whole answers. The client must read each piece in time; it has more time while its stream uses no more than its share.
 func (s *stream) send(b []byte) error {
+	s.sending.Lock()
+	defer s.sending.Unlock()
 	for len(b) > 0 {
 		n := min(len(b), writeBytes)
 		if err := s.sendPiece(b[:n]); err != nil {
@@ -269,7 +271,7 @@ func (s *stream) fail(err error) {
 func (w *writer) ended() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	if !w.s.ending && !w.s.conn.server.draining.Load() || len(w.s.free) < len(w.s.slots) || len(w.s.out) > 0 || len(w.s.immediate) > 0 || len(w.s.done) > 0 || len(w.s.ready) > 0 || len(w.ranges) > 0 {
+	if !w.s.ending && !w.s.conn.server.draining.Load() || len(w.s.free) < len(w.s.slots) || len(w.s.out) > 0 || len(w.s.immediate) > 0 || len(w.s.done) > 0 || len(w.s.ready) > 0 || len(w.ranges) > 0 || w.s.fileReads.readers > 0 {
 		return false
 	}
 	w.s.closed = true

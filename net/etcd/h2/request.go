@@ -59,6 +59,23 @@ func (r *Request) Contain(f func()) {
 	}
 }
 
+// Background returns f as the rest of the request's service, for a goroutine of its own. Until f has returned, it counts as a handler: the
+// client cannot have more of them by resetting requests.
+func (r *Request) Background(f func()) func() {
+	r.countHandler(1)
+	return func() {
+		defer r.countHandler(-1)
+		r.Contain(f)
+	}
+}
+
+func (r *Request) countHandler(n int) {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	r.c.handlers += n
+	r.c.wake.Broadcast()
+}
+
 // Batch is answers that are written together. It is used by one goroutine.
 type Batch struct{ conns map[*conn]struct{} }
 

@@ -80,8 +80,8 @@ type store struct {
 }
 
 // newStore returns an empty store with these voters.
-func newStore(voters map[string]uint64) *store {
-	s := &store{state: index.NewState(limits.Defaults().Index), hub: watch.NewHub(limits.Defaults().Watches, 1)}
+func newStore(voters map[string]uint64, bounds limits.Index) *store {
+	s := &store{state: index.NewState(bounds), hub: watch.NewHub(limits.Defaults().Watches, 1)}
 	s.state.Found(index.Founders(voters))
 	s.applyEntry([]kv.Command{index.AppendFeatureLevel(nil, index.MaxLevel)}, nil)
 	s.view.Store(s.state.View())
@@ -168,16 +168,24 @@ func NewMember(others ...*Member) *Member {
 	if len(others) > 0 {
 		m.store = others[0].store
 	} else {
-		m.store = newStore(map[string]uint64{"test": 1})
+		m.store = newStore(map[string]uint64{"test": 1}, limits.Defaults().Index)
 	}
 	m.SetStatus(kv.Status{Name: "test", ID: 1, Role: "leader", Leader: 1})
+	return m
+}
+
+// NewCold returns a member of which Evict evicts the values of live keys, too, but for the newest ones.
+func NewCold() *Member {
+	m, bounds := NewMember(), limits.Defaults().Index
+	bounds.MemoryBytes, bounds.SlabBytes = 1, 4<<10
+	m.store = newStore(map[string]uint64{"test": 1}, bounds)
 	return m
 }
 
 // NewCluster returns one member that answers for a cluster of these voters.
 func NewCluster(voters map[string]uint64) *Member {
 	m := NewMember()
-	m.store = newStore(voters)
+	m.store = newStore(voters, limits.Defaults().Index)
 	return m
 }
 
