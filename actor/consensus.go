@@ -422,9 +422,6 @@ func (c *Consensus) receive(r Received) {
 				return
 			}
 		case raftpb.MsgTimeoutNow:
-			if c.Status.Waits() != "" {
-				return
-			}
 			c.Window.ScanKinds(func() { c.step(m.Message) }) // and an election here
 			return
 		case raftpb.MsgVoteResp:

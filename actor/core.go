@@ -76,8 +76,11 @@ func (c *core) leader() uint64 {
 }
 
 // step hands raft a message. An absurd term, which no cluster reaches by elections, is its sender's fault: raft would keep that term for
-// ever, and could not advance past it.
+// ever, and could not advance past it. A member that applies nothing does not campaign.
 func (c *core) step(m *raftpb.Message) {
+	if m.GetType() == raftpb.MsgTimeoutNow && c.Status.Waits() != "" {
+		return
+	}
 	if c.absurd(m.GetTerm()) {
 		c.Logger.Debug("a message of an absurd term is dropped", "type", m.GetType(), "from", c.Status.NameOf(m.GetFrom()), "term", m.GetTerm())
 		return

@@ -1761,7 +1761,9 @@ func (a *awayValues) Value([]byte, index.Position, func([]byte) bool) ([]byte, e
 	return nil, fmt.Errorf("%w: no answer within 3s", index.ErrInBackup)
 }
 
-// The value reader waits once for a backup that cannot be read, and leaves the other values to the next list.
+func (a *awayValues) ReadTogether([]*index.Unread) { a.reads++ }
+
+// The value reader waits twice for a backup that cannot be read, for all and for the first one, and leaves the other values to the next list.
 func TestValueReaderOfABackupThatIsAway(t *testing.T) {
 	p, s := newParts(t)
 	p.put(100)
@@ -1781,7 +1783,7 @@ func TestValueReaderOfABackupThatIsAway(t *testing.T) {
 	}
 	hub := NewMailbox[WatchHubMessage]("watch hub", Capacity{MustPost: 1})
 	(&ValueReader{WatchHub: hub}).Handle(Time{}, []ReadValues{{wanted}})
-	if got := drainBox(hub)[0].(valuesRead).Values; len(got) != 1 || got[0].Err == nil || got[0].Position != wanted[0].Position() || away.reads != 1 {
+	if got := drainBox(hub)[0].(valuesRead).Values; len(got) != 1 || got[0].Err == nil || got[0].Position != wanted[0].Position() || away.reads != 2 {
 		t.Errorf("%d of %d values were read in %d calls: %+v", len(got), len(wanted), away.reads, got)
 	}
 }

@@ -41,9 +41,8 @@ type ordered struct {
 // newerBase is a base that is being written. Snapshots list it when it is complete.
 type newerBase struct {
 	view    *index.View
-	next    []byte             // the first key of the next piece; nil: the first of all
+	next    *index.BaseRange   // the next piece; nil: all are finished
 	volumes []*snapshot.Volume // the finished pieces
-	done    bool               // all are finished
 }
 
 // unstored returns the first extent of a View that is in no file, if files have those up to a revision.
@@ -61,7 +60,7 @@ func (w *writing) next(c *snapshotCore, repair *repairing, receives bool) {
 	if w.file != nil || c.installing {
 		return
 	}
-	if w.base != nil && w.base.done && w.order == nil { // a View that is saved may need the older one
+	if w.base != nil && w.base.next == nil && w.order == nil { // a View that is saved may need the older one
 		w.rebase(c)
 	}
 	if err := w.beginFile(c, repair, receives); err != nil {
@@ -150,10 +149,10 @@ func (w *writing) beginSnapshot(c *snapshotCore, repair *repairing) error {
 func (w *writing) beginPiece(c *snapshotCore, v *index.View) error {
 	b := w.base
 	switch {
-	case b == nil && (v.Base() <= c.shelf.Base() || !v.BaseServes()), b != nil && b.done:
+	case b == nil && (v.Base() <= c.shelf.Base() || !v.BaseServes()), b != nil && b.next == nil:
 		return nil
 	case b == nil:
-		b = &newerBase{view: v}
+		b = &newerBase{view: v, next: v.BaseRange(nil)}
 	}
 	disk, need := c.Status.Disk(), b.view.BaseBytes()
 	for _, one := range b.volumes {
@@ -169,14 +168,13 @@ func (w *writing) beginPiece(c *snapshotCore, v *index.View) error {
 		return nil
 	}
 	w.base = b
-	piece := b.view.BaseRange(b.next)
+	piece := b.next
 	return w.begin(c, 0, func(c *snapshotCore, repair *repairing, saver *snapshot.Saver) {
 		w.pieces = false
 		one := saver.Volume()
 		c.parts.add(one.Part)
 		c.parts.written = append(c.parts.written, one.Part)
 		b.volumes, b.next = append(b.volumes, one), piece.Next()
-		b.done = b.next == nil
 		// of the base before
 		if i := slices.IndexFunc(repair.damaged, func(d damagedPart) bool { return d.SHA == one.SHA }); i >= 0 {
 			repair.repaired(c, repair.damaged[i], "written again with a newer base; nothing is lost")

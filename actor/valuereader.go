@@ -20,6 +20,7 @@ type ValueReader struct{ WatchHub *Mailbox[WatchHubMessage] }
 func (r *ValueReader) Handle(_ Time, batch []ReadValues) bool {
 	for _, m := range batch {
 		all := make([]watch.Read, 0, len(m.Values))
+		index.ReadTogether(m.Values)
 		for _, one := range m.Values {
 			value, err := one.Read()
 			all = append(all, watch.Read{Position: one.Position(), Value: value, Err: err})

@@ -33,6 +33,8 @@ func (f *coldFiles) Value(_ []byte, _ index.Position, sound func([]byte) bool) (
 	return nil, errors.Join(f.fault)
 }
 
+func (f *coldFiles) ReadTogether([]*index.Unread) {}
+
 func coldValue() []byte { return bytes.Repeat([]byte{'v'}, 500) }
 
 // newColdApplier builds an applier of a cluster of so many members, whose keys k000 to k499 have no value in memory, but for the newest.

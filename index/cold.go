@@ -1,9 +1,11 @@
 package index
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -18,6 +20,9 @@ type Values interface {
 	// Value returns the value of the version of a key that was made at a position, if it is sound. The error is ErrElsewhere if these files
 	// do not have the version. The value belongs to the caller.
 	Value(key []byte, at Position, sound func(value []byte) bool) ([]byte, error)
+	// ReadTogether reads values in the order of the files, and offers each to its Unread. It leaves out values that these files do not
+	// have. After a read that fails it leaves out the others: Value says why.
+	ReadTogether(all []*Unread)
 }
 
 // ErrElsewhere says that files do not have a version.
@@ -36,9 +41,7 @@ type files struct {
 // read returns the value of a version that is not in memory.
 func (f *files) read(key []byte, v *version) ([]byte, error) {
 	at, err := Position{v.mod, int64(v.sub)}, ErrElsewhere
-	sound := func(value []byte) bool {
-		return v.sum == sumOf(hashOf(key), value, v.create(), v.mod, int64(v.sub), v.number(), v.lease(), v.author())
-	}
+	sound := func(value []byte) bool { return v.sound(key, value) }
 	for ; f != nil; f = f.next.Load() {
 		if f.values == nil {
 			continue
@@ -86,6 +89,11 @@ func (v *View) Peek(key []byte, revision int64) (pair kv.KeyValue, unread *Unrea
 	return pair, unread, at != nil, nil
 }
 
+// sound reports whether a value from a file is that of the version.
+func (v *version) sound(key, value []byte) bool {
+	return v.sum == sumOf(hashOf(key), value, v.create(), v.mod, int64(v.sub), v.number(), v.lease(), v.author())
+}
+
 // value returns the value of a version, wherever it is.
 func (v *View) value(key []byte, at *version) ([]byte, error) {
 	if at.has(cold) {
@@ -109,20 +117,44 @@ type measure struct{ unread int64 }
 // unreadBytes stand for the bytes of every value that is left unread: only its size is known.
 var unreadBytes [limits.ValueBytes]byte
 
-// value returns the value of a version that is not in memory; while values are only measured, as many zeros.
-func (m *measure) value(v *View, key []byte, at *version) ([]byte, error) {
+// read reads a value; while values are only measured, it returns as many zeros.
+func (m *measure) read(u *Unread) ([]byte, error) {
 	if m == nil {
-		return v.files.value(key, at)
+		return u.Read()
 	}
-	m.unread += int64(at.valueSize())
-	return unreadBytes[:at.valueSize():at.valueSize()], nil
+	m.unread += int64(u.Size())
+	return unreadBytes[:u.Size():u.Size()], nil
 }
 
-// Unread is a value that is in files and not in memory. It keeps its View.
+// coldPair is a pair of an answer, by its index, whose value is not in memory.
+type coldPair struct {
+	n  int
+	at *version
+}
+
+// fill reads the values of pairs together; while values are only measured, it sets as many zeros.
+func (m *measure) fill(v *View, pairs []kv.KeyValue, missing []coldPair) (err error) {
+	unread := make([]*Unread, len(missing))
+	for i, one := range missing {
+		unread[i] = v.unread(pairs[one.n].Key, one.at)
+	}
+	if m == nil {
+		ReadTogether(unread)
+	}
+	for i, one := range missing {
+		if pairs[one.n].Value, err = m.read(unread[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unread is a value that is in files and not in memory. It keeps its View. It is for one goroutine at a time.
 type Unread struct {
-	v   *View
-	at  *version
-	key []byte
+	v     *View
+	at    *version
+	key   []byte
+	value []byte // nil: it is not read yet
 }
 
 // unread returns the value of a version if it is not in memory, and otherwise nil.
@@ -130,8 +162,26 @@ func (v *View) unread(key []byte, at *version) *Unread {
 	if !at.has(cold) {
 		return nil
 	}
-	return &Unread{v, at, key}
+	return &Unread{v: v, at: at, key: key}
 }
+
+// ReadTogether reads values in the order of their files. Read then returns them without a read. A value that cannot be read is left to
+// Read, which says why. It may wait for the disk.
+func ReadTogether(all []*Unread) {
+	if len(all) < 2 {
+		return
+	}
+	rest := slices.Clone(all)
+	for f := all[0].v.files; f != nil && len(rest) > 0; f = f.next.Load() {
+		if f.values != nil {
+			f.values.ReadTogether(rest)
+			rest = slices.DeleteFunc(rest, func(u *Unread) bool { return u.value != nil })
+		}
+	}
+}
+
+// Key returns the key. The caller must not change it.
+func (u *Unread) Key() []byte { return u.key }
 
 // Position is that of the change that made the version. It identifies the version.
 func (u *Unread) Position() Position { return Position{u.at.mod, int64(u.at.sub)} }
@@ -139,8 +189,20 @@ func (u *Unread) Position() Position { return Position{u.at.mod, int64(u.at.sub)
 // Size returns the bytes of the value.
 func (u *Unread) Size() int { return u.at.valueSize() }
 
-// Read reads the value. It may wait for the disk. An error is a *kv.Error.
-func (u *Unread) Read() ([]byte, error) { return u.v.files.value(u.key, u.at) }
+// Offer gives it the value that a file has. If the checksum is right, it keeps a copy for Read.
+func (u *Unread) Offer(value []byte) {
+	if u.at.sound(u.key, value) {
+		u.value = bytes.Clone(value)
+	}
+}
+
+// Read returns the value, and reads it if ReadTogether has not. It may wait for the disk. An error is a *kv.Error.
+func (u *Unread) Read() ([]byte, error) {
+	if u.value != nil {
+		return u.value, nil
+	}
+	return u.v.files.value(u.key, u.at)
+}
 
 // Size returns the bytes of the value.
 func (v *Version) Size() int {

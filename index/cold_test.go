@@ -62,6 +62,17 @@ func (m *madeFiles) Value(key []byte, at Position, sound func([]byte) bool) ([]b
 	return value, nil
 }
 
+func (m *madeFiles) ReadTogether(all []*Unread) { offer(m, all) }
+
+// offer offers each value that Value returns.
+func offer(from Values, all []*Unread) {
+	for _, one := range all {
+		if value, err := from.Value(one.Key(), one.Position(), func([]byte) bool { return true }); err == nil {
+			one.Offer(value)
+		}
+	}
+}
+
 // coldIn lists the versions whose value is not in memory.
 func coldIn(v *View) (all []string) {
 	v.Scan(nil, func(key []byte, versions []Version) bool {
@@ -457,6 +468,7 @@ type valueFiles struct {
 
 func (f *valueFiles) To() int64                                                 { return f.to }
 func (f *valueFiles) Value([]byte, Position, func([]byte) bool) ([]byte, error) { return f.value, nil }
+func (f *valueFiles) ReadTogether(all []*Unread)                                { offer(f, all) }
 
 // Reclaim goes on until the last revision that is in files has let all its values go, however little it does at a time.
 func TestLastRevisionLetsGo(t *testing.T) {

@@ -438,9 +438,10 @@
 // Commands read no file. The values of live keys that an entry compares or keeps are read before its first command is applied. If one
 // cannot be read, nothing of the entry is begun (ErrUnread): a value that is not known must not decide. Other reads may wait for the disk.
 // Ranges, answers and Events read values themselves; [View.Peek], and readers that measure, leave them out. Changes and Versions come without
-// them: the caller calls [Unread.Read] or [Version.Read]. The checksum of the version is compared with what was read, so a wrong value is
-// never answered. A value that cannot be read is kv.Unavailable for the reader, or kv.AnswerGone for the answer of a write that did happen.
-// Digest, keys and revisions stay as they are, and a later read tries again.
+// them: the caller calls [Unread.Read] or [Version.Read]. The values of a page, of the next versions of a walk, and of the window of a
+// [BaseRange] are read together, in the order of the files ([ReadTogether]). The checksum of the version is compared with what was read, so
+// a wrong value is never answered. A value that cannot be read is kv.Unavailable for the reader, or kv.AnswerGone for the answer of a write
+// that did happen. Digest, keys and revisions stay as they are, and a later read tries again.
 //
 // # Invariants, checked by [State.Check] under these numbers
 //

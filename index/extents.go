@@ -297,18 +297,27 @@ func (c *Changes) Scan(from Position, f func(key []byte, one *Version) bool) (ne
 		from = Position{Revision: c.extent.From}
 	}
 	from.Revision = c.v.gaps.skip(from.Revision)
-	var one Version
+	b := versionBatch{v: c.v}
+	hand := func(at ref, key []byte, one *Version) bool {
+		c.found.add(1, at.version().sum)
+		from = Position{one.Mod, one.Sub + 1}
+		return f(key, one)
+	}
 	var refs [prefetchCommands]ref
-	for from.Revision <= c.extent.To {
-		for _, at := range c.collect(refs[:0], from) {
-			one.set(c.v, keyOf(at), at.version())
-			c.found.add(1, at.version().sum)
-			if from = (Position{one.Mod, one.Sub + 1}); !f(keyOf(at), &one) {
+	for ahead := from; ahead.Revision <= c.extent.To; {
+		full := false
+		for _, at := range c.collect(refs[:0], ahead) {
+			full = b.add(at)
+			ahead = Position{at.version().mod, int64(at.version().sub) + 1}
+		}
+		if ahead.Sub >= c.v.history.changes(ahead.Revision) {
+			ahead = Position{Revision: c.v.history.next(ahead.Revision)}
+		}
+		if full || ahead.Revision > c.extent.To {
+			if !b.hand(hand) {
 				return from
 			}
-		}
-		if from.Sub >= c.v.history.changes(from.Revision) {
-			from = Position{Revision: c.v.history.next(from.Revision)}
+			from = ahead
 		}
 	}
 	return from

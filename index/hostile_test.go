@@ -229,10 +229,8 @@ func (h *hostile) saveParts() {
 	v, p := h.state.View(), &h.stored
 	if v.Base() != p.at {
 		p.base = nil
-		for from, more := []byte(nil), true; more; more = from != nil {
-			piece := v.BaseRange(from)
+		for piece := v.BaseRange(nil); piece != nil; piece = piece.Next() {
 			p.base = append(p.base, h.write(snapshot.BeginRangeFile(h.fs, "d", v.Base(), piece)).Part())
-			from = piece.Next()
 		}
 		p.at, p.to = v.Base(), max(p.to, v.Base())
 		p.extents = slices.DeleteFunc(p.extents, func(one snapshot.Part) bool {

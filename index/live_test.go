@@ -22,6 +22,8 @@ func (f oneValue) Value([]byte, Position, func([]byte) bool) ([]byte, error) {
 	return slices.Clone(f.value), nil
 }
 
+func (f oneValue) ReadTogether(all []*Unread) { offer(f, all) }
+
 // newCold makes a state of n keys k0000, k0001 and so on with a value of so many bytes, which files have. Most have left memory.
 func newCold(t *testing.T, n, bytesEach int) *State {
 	t.Helper()
@@ -101,5 +103,34 @@ func TestUsedValuesStay(t *testing.T) {
 	t.Logf("%d of 10,000 used values left memory, and %d of 30,000 others; %d bytes of %d are taken", left[true], left[false], s.keys.memory.bytes, s.budget)
 	if s.keys.memory.bytes > s.budget || left[true]*10 > left[false] {
 		t.Errorf("%d of 10,000 used values left memory, and %d of 30,000 others; %d bytes of %d are taken", left[true], left[false], s.keys.memory.bytes, s.budget)
+	}
+}
+
+// The values of a cluster of one stay in memory if the limits say so, also while its state is loaded. A second member ends that.
+func TestAloneInMemory(t *testing.T) {
+	value := bytes.Repeat([]byte{'v'}, 1000)
+	for _, members := range []map[string]uint64{{"n1": 1}, {"n1": 1, "n2": 2}} {
+		l := limits.Defaults().Index
+		l.MemoryBytes, l.AloneInMemory = 1, true
+		s := NewState(l)
+		s.Found(Founders(members))
+		for i := range 2000 {
+			put := new(Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%04d", i), Value: value}).Bytes
+			if _, err := s.Apply(uint64(i+1), 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{put}), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		revision := s.View().Revision()
+		s.Stored(revision, revision, oneValue{value, revision})
+		for s.Reclaim() {
+			s.View()
+		}
+		loading, err := NewBuilder(NewReserve(), s.ViewToSave().AppendMeta(nil), l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if alone := len(members) == 1; (s.coldLive == 0) != alone || (loading.s.budget == 0) != alone {
+			t.Errorf("%d members: %d bytes left memory, and a load has a budget of %d", len(members), s.coldLive, loading.s.budget)
+		}
 	}
 }

@@ -532,6 +532,8 @@ func (a *archive) Value(key []byte, at Position, sound func([]byte) bool) ([]byt
 	return a.events[i].Value, nil
 }
 
+func (a *archive) ReadTogether(all []*Unread) { offer(a, all) }
+
 // restore continues from the snapshot of a View, perhaps of an older one: then the log is applied again.
 func (m *machine) restore(t *rapid.T) {
 	v := m.state.ViewToSave()

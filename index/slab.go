@@ -296,6 +296,7 @@ func (s *store) evacuateRecord() int {
 	to.record().head.Store(r.head.Load())
 	to.record().owner = r.owner
 	e.source.live -= size
+	s.keys.memory.live -= int64(size)
 	r.owner |= recordRelocated
 	s.keys.table.replace(hashOf(r.key()), at, to)
 	s.keys.tree.Set(to)

@@ -278,6 +278,7 @@ func NewBuilder(r *Reserve, meta []byte, l limits.Index) (*Builder, error) {
 	if err := m.read(meta); err != nil {
 		return nil, err
 	}
+	m.s.setBudget() // its members are known now
 	m.s.keys.table.init(int(min(m.want.live, 1<<30)))
 	return &Builder{s: m.s, want: m.want}, nil
 }

@@ -289,6 +289,8 @@ func (r *SortedReader) prune(rows int) {
 
 // fill fills a page, and says whether it is the last one.
 func (r *SortedReader) fill(page *kv.RangeResult, rows int) (last bool) {
+	var missing []coldPair
+	defer func() { r.err = cmp.Or(r.err, r.measure.fill(r.held, page.KVs, missing)) }()
 	for size := int64(0); len(r.heads) > 0 && len(page.KVs) < rows; r.delivered++ {
 		if r.q.Limit > 0 && r.delivered == r.q.Limit {
 			page.More = true
@@ -305,9 +307,7 @@ func (r *SortedReader) fill(page *kv.RangeResult, rows int) (last bool) {
 		if r.q.KeysOnly {
 			pair.Value = nil
 		} else if at.has(cold) {
-			var err error
-			pair.Value, err = r.measure.value(r.held, pair.Key, at)
-			r.err = cmp.Or(r.err, err)
+			missing = append(missing, coldPair{len(page.KVs), at})
 		}
 		page.KVs = append(page.KVs, pair)
 		r.pop()

@@ -343,7 +343,7 @@ func (a *AnswerReader) step(v *View, rows int) (used int, ended bool, err error)
 			if r, at := v.find(s.op.Put.Key, a.positionOfNext()); at != nil {
 				pair := at.keyValue(r.key())
 				if at.has(cold) {
-					pair.Value, err = a.measure.value(v, pair.Key, at)
+					pair.Value, err = a.measure.read(v.unread(pair.Key, at))
 				}
 				s.to.Put.Prev = &pair
 				err = cmp.Or(err, a.take(&pair))

@@ -293,13 +293,11 @@ func (r *RangeReader) Step(v *View, rows int) (result kv.RangeResult, done bool,
 }
 
 // readValues reads the values of a complete page that are not in memory: the pages before it only counted.
-func (r *RangeReader) readValues(p *page) (err error) {
-	for _, one := range p.cold {
-		if pair := &p.KVs[one.n]; err == nil && !(r.spare && int64(one.n) == p.Limit-1) {
-			pair.Value, err = r.measure.value(p.v, pair.Key, one.at)
-		}
+func (r *RangeReader) readValues(p *page) error {
+	if n := len(p.cold); r.spare && n > 0 && int64(p.cold[n-1].n) == p.Limit-1 {
+		p.cold = p.cold[:n-1]
 	}
-	return err
+	return r.measure.fill(p.v, p.KVs, p.cold)
 }
 
 // decide determines the position to read, or why it cannot be read.
@@ -410,12 +408,6 @@ func (p *page) correctMore() {
 	if p.Count > 0 && !p.CountOnly && !p.Filtered() {
 		p.More = int64(len(p.KVs)) < p.Count
 	}
-}
-
-// coldPair is a pair of a page, by its place, whose value is not in memory.
-type coldPair struct {
-	n  int
-	at *version
 }
 
 // page is a result that is being filled.

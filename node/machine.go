@@ -105,15 +105,12 @@ func (h machine) hostOf(cluster uint64) uint64 {
 // a backup stay in memory: nobody has a copy of a damaged file.
 const MemoryAuto = -1
 
-// setMemory sets what keys and values may take of the process's memory. A member that has met others is not alone when it loads their state.
-func (m *member) setMemory() error {
+// setMemory sets what keys and values may take of the process's memory.
+func (m *member) setMemory() {
 	to := &m.env.Limits.Index
-	if to.MemoryBytes = m.config.MemoryBytes; to.MemoryBytes != MemoryAuto {
-		return nil
+	if to.MemoryBytes = m.config.MemoryBytes; to.MemoryBytes == MemoryAuto {
+		to.MemoryBytes, to.AloneInMemory = m.env.Memory/8*5, m.config.Backup.Store == nil
 	}
-	known, err := m.folder.known()
-	to.MemoryBytes, to.AloneInMemory = m.env.Memory/8*5, m.config.Backup.Store == nil && len(known) == 0
-	return err
 }
 
 // StateMemory returns the size of the live keys for which this process has enough memory; 0: it is not known.

@@ -11,6 +11,7 @@ import (
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
+	"qkv/snapshot/backup/store"
 )
 
 // The log's files are as large as was asked for, or fit the disk.
@@ -84,6 +85,26 @@ func TestMemoryText(t *testing.T) {
 	}
 	if text := memoryText(exact, 15998); text == "" {
 		t.Error("a byte less says nothing")
+	}
+}
+
+// What keys and values may take is as asked for, or five eighths of what the process may use. Without a backup, a cluster of one keeps live
+// values.
+func TestSetMemory(t *testing.T) {
+	for _, c := range []struct {
+		asked, memory int64
+		backup        bool
+		want          int64
+		alone         bool
+	}{{0, 8000, false, 0, false}, {77, 8000, false, 77, false}, {MemoryAuto, 8000, false, 5000, true}, {MemoryAuto, 8000, true, 5000, false}, {MemoryAuto, 0, false, 0, true}} {
+		m := member{config: Config{MemoryBytes: c.asked}, env: environment{Memory: c.memory}}
+		if c.backup {
+			m.config.Backup.Store = struct{ store.Store }{}
+		}
+		m.setMemory()
+		if got := m.env.Limits.Index; got.MemoryBytes != c.want || got.AloneInMemory != c.alone {
+			t.Errorf("%+v: %d bytes, alone in memory %v", c, got.MemoryBytes, got.AloneInMemory)
+		}
 	}
 }
 

@@ -168,9 +168,7 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 	}
 	segmentBytes := segmentBytes(c.SegmentBytes, c.MaxRequestBytes, env.FS, m.folder.dir)
 	m.env.Limits.BatchBytes = min(env.Limits.BatchBytes, int(segmentBytes/batchesOfSegment))
-	if err = m.setMemory(); err != nil {
-		return nil, errors.Join(err, m.folder.lock.Close())
-	}
+	m.setMemory()
 	m.status.SetMachine(env.Memory, segmentBytes)
 	m.storage = storage{
 		folder: m.folder, random: env.Random, limits: m.env.Limits, segmentBytes: segmentBytes, version: c.Version,

@@ -19,6 +19,8 @@ func (inFiles) Value([]byte, index.Position, func([]byte) bool) ([]byte, error) 
 	return nil, index.ErrElsewhere
 }
 
+func (inFiles) ReadTogether([]*index.Unread) {}
+
 // A newer base is due when it frees enough, or when it can do without a lost part.
 func TestNewerBase(t *testing.T) {
 	l := limits.Defaults()

@@ -196,10 +196,8 @@ func saveParts(t *testing.T, fs disk.FS, dir string, v *index.View) {
 	var m snapshot.Meta
 	m.Cluster, m.Member, m.Version = 1, 1, "test"
 	m.Index, m.Term = v.Applied()
-	for from, more := []byte(nil), true; more; more = from != nil {
-		piece := v.BaseRange(from)
+	for piece := v.BaseRange(nil); piece != nil; piece = piece.Next() {
 		m.Parts = append(m.Parts, all(snapshot.BeginRangeFile(fs, dir, v.Base(), piece)).Part())
-		from = piece.Next()
 	}
 	for _, e := range v.Extents() {
 		m.Parts = append(m.Parts, all(snapshot.BeginExtent(fs, dir, v, e)).Part())

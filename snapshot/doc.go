@@ -40,11 +40,12 @@
 //
 // # Values
 //
-// A [Shelf] reads single values from part files: those of superseded versions, which are not in memory (package index, "Values in files").
-// For each file it has an index of the chunks, of about chunkBytes each: where a chunk begins, 24 bytes, and in a range file its
-// first key. The saver of a part file makes this index, and so does a load. To read a value, the Shelf reads one chunk and looks for
-// the version in it. The last chunk stays in memory for the next read. The Shelf does not check the block: package index compares the
-// checksum of the version. At most limits.ValueReads values are read at a time.
+// A [Shelf] reads values from part files: those that are not in memory (package index, "Values in files").
+// For each file it has an index of the chunks, of about chunkBytes or changeChunkBytes each: where a chunk begins, 24 bytes, and in a range
+// file its first key. The saver of a part file makes this index, and so does a load. To read a value, the Shelf reads one chunk and looks for
+// the version in it. Many values are read in the order of files and offsets (Shelf.ReadTogether): a chunk once for all its values,
+// adjacent chunks with one call, and the next chunks ahead. The Shelf does not check the block: package index compares the
+// checksum of the version. At most limits.ValueReads goroutines read at a time.
 //
 // A Shelf reads up to the last revision before which no extent is missing. Extents behind that wait on the Shelf for a newer base. A part
 // file with a wrong value, or without a version that it must have, is reported once as damaged ([Shelf.Damaged]).

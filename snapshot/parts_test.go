@@ -85,11 +85,8 @@ func (m *partMember) store() {
 	if v.Base() != m.at {
 		var base []Part
 		m.newer = nil
-		for from, more := []byte(nil), true; more; {
-			piece := v.BaseRange(from)
+		for piece := v.BaseRange(nil); piece != nil; piece = piece.Next() {
 			base = append(base, m.open(m.save(BeginRangeFile(m.fs, "d", v.Base(), piece)), false))
-			from = piece.Next()
-			more = from != nil
 		}
 		m.base, m.at, m.to = base, v.Base(), max(m.to, v.Base())
 		m.parts = slices.DeleteFunc(m.parts, func(p Part) bool {

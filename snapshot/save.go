@@ -136,13 +136,16 @@ func Save(fs disk.FS, dir string, m Meta, v *index.View, there *Shelf) (*Shelf, 
 	}
 	if there == nil {
 		var base []*Volume
-		for from, more := []byte(nil), v.Base() > index.EmptyBase; more; more = from != nil {
-			content := v.BaseRange(from)
+		var content *index.BaseRange
+		if v.Base() > index.EmptyBase {
+			content = v.BaseRange(nil)
+		}
+		for ; content != nil; content = content.Next() {
 			one, err := write(BeginRangeFile(fs, dir, v.Base(), content))
 			if err != nil {
 				return nil, err
 			}
-			base, from = append(base, one), content.Next()
+			base = append(base, one)
 		}
 		there = NewShelf(base)
 	}

@@ -120,7 +120,7 @@ var actorBugs = []mutant{
 		{"Consensus.orderApply", `c.Applier.postAndYield(apply{Message: m, FileBytes: c.own.retention.fileBytes})`, `for _, e := range entries { var now raftpb.ConfChangeV2; if e.GetType() == raftpb.EntryConfChangeV2 && proto.Unmarshal(e.GetData(), &now) == nil { c.membership.confState = c.raft.ApplyConfChange(&now) } }; c.Applier.postAndYield(apply{Message: m, FileBytes: c.own.retention.fileBytes})`},
 	}, []detector{direct("./actor", "TestConfigurationComesWithTheRecords")}},
 	{"apply a configuration behind its entry", []change{
-		{"Applier.apply", `a.reports = append(a.reports, applied{Response: m.Message.GetResponses()[0]})`, `a.reports = append([]ConsensusMessage{applied{Response: m.Message.GetResponses()[0]}}, a.reports...)`},
+		{"Applier.endWait", `a.reports = append(a.reports, applied{Response: a.waiting[i].Message.GetResponses()[0]})`, `a.reports = append([]ConsensusMessage{applied{Response: a.waiting[i].Message.GetResponses()[0]}}, a.reports...)`},
 	}, []detector{direct("./actor", "TestNextChangeWaitsForRaft")}},
 	{"let a quorum of empty logs take part beside one that has the data", []change{
 		{"suspension.receiveAccusation", `if alike && c.last > foundingIndex {`, `if alike {`},

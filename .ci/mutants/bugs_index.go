@@ -126,14 +126,20 @@ var indexBugs = []mutant{
 		{"store.evictValues", `for ; l.next.Revision <= l.to; l.next`, `for ; l.next.Revision <= l.to+1; l.next`},
 	}, []detector{direct("./index", "TestValuesLeave")}},
 	{"read a value with the checksum of another author's", []change{
-		{"files.value", `v.lease(), v.author())`, `v.lease(), 1)`},
+		{"version.sound", `v.lease(), v.author())`, `v.lease(), 1)`},
 	}, []detector{direct("./index", "TestOldViewReadsOn"), direct("./snapshot", "TestParts")}},
 	{"free a value that Views reach", []change{
-		{"store.evictValueBefore", `s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`, `clear(old.value()); s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`},
+		{"store.replace", `s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`, `clear(old.value()); s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`},
 	}, []detector{direct("./index", "TestOldViewReadsOn")}},
 	{"leave a version with the record of its key that was relocated", []change{
-		{"store.evictValueBefore", `if s.keys.evacuation.from == at { s.keys.evacuation.from = to }`, ``},
+		{"store.replace", `if s.keys.evacuation.from == at { s.keys.evacuation.from = to }`, ``},
 	}, []detector{direct("./index", "TestValuesLeaveRelocatedKeys")}},
+	{"decide an entry by values that are not in memory", []change{
+		{"State.ApplyUntil", `err = s.warm()`, `_ = s.warm`},
+	}, []detector{direct("./actor", "TestUnreadValueDecidesNothing")}},
+	{"let values leave memory that gets have used", []change{
+		{"store.evictableNow", `&& !s.keys.recordOf(v).record().used()`, ``},
+	}, []detector{direct("./index", "TestUsedValuesStay")}},
 	// Package index/watch.
 	{"tell a watch of what comes behind a missing value", []change{
 		{"Hub.catchUpKey", `behind = index.Position{Revision: c.KV.ModRevision, Sub: c.Sub}; d.Revision = behind.Revision - 1`, `behind = index.Position{Revision: c.KV.ModRevision, Sub: c.Sub}`},

@@ -2,8 +2,8 @@ package main
 
 var snapshotBugs = []mutant{
 	// Package snapshot.
-	{"lose a slot of the reads at each miss", []change{
-		{"Shelf.Value", `<-s.reads.slots`, `if found || err != nil { <-s.reads.slots }`},
+	{"lose a slot of the reads for each value that is read alone", []change{
+		{"reads.read", `defer func() { <-r.slots }()`, `defer func() { if len(all) > 1 { <-r.slots } }()`},
 	}, []detector{direct("./snapshot", "TestReadsGiveTheirSlotsBack")}},
 	{"remove a part that could not be replaced", []change{
 		{"snapshot.replace", `return fs.SyncDir(dir)`, `if err := fs.SyncDir(dir); err != nil { fs.Remove(join(dir, name)); return err }; return nil`},
@@ -108,7 +108,7 @@ var snapshotBugs = []mutant{
 	}, []detector{direct("./snapshot/backup", "TestFoundIsDurable")}},
 	// Shelves.
 	{"answer a value with another checksum", []change{
-		{"Shelf.Value", `if err == nil && !sound(value) {`, `if err == nil && !sound(value) && value == nil {`},
+		{"Shelf.Value", `if found, right = true, sound(b); right {`, `if found, right = true, sound(b) || true; right {`},
 	}, []detector{direct("./snapshot", "TestEveryBitOfAShelf")}},
 	{"read behind a gap in the extents", []change{
 		{"newShelf", `if one.From != s.reach+1 {`, `if one.From <= s.to {`},

@@ -87,6 +87,8 @@ func (a *archive) Value(key []byte, at index.Position, sound func([]byte) bool) 
 	return []byte(a.w.history[i].Value), nil
 }
 
+func (a *archive) ReadTogether([]*index.Unread) {}
+
 // store says that files have the changes up to a revision.
 func (w *world) store(to int64) {
 	to = max(to, w.stored) // files have what earlier ones had

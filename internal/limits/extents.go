@@ -9,7 +9,7 @@ const (
 	// BaseLeast is the least weight of compacted extents that a newer base replaces. A base of a few keys that are overwritten all the time
 	// is then written at most once for four extents.
 	BaseLeast = 64 << 20
-	// ValueReads is how many values are read from files at the same time; others wait. Each read takes an open file, and a thread while it
-	// waits for the disk. Disks do not get faster with more.
+	// ValueReads is how many goroutines read values from files at the same time; others wait. Each takes an open file, a buffer, and a
+	// thread while it waits for the disk. Disks do not get faster with more.
 	ValueReads = 64
 )

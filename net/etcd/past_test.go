@@ -34,6 +34,14 @@ func (f *pastFiles) Value(key []byte, at index.Position, sound func([]byte) bool
 	return value, nil
 }
 
+func (f *pastFiles) ReadTogether(all []*index.Unread) {
+	for _, one := range all {
+		if value, err := f.Value(one.Key(), one.Position(), func([]byte) bool { return true }); err == nil {
+			one.Offer(value)
+		}
+	}
+}
+
 // TestPastIsReadOnce reads an old revision, whose values are in files. Each value is read once, whatever the form of the request. What is
 // held as a whole has its memory reserved before the first value is read.
 func TestPastIsReadOnce(t *testing.T) {

@@ -23,6 +23,8 @@ type fileRead struct {
 	size    int // bytes of the answer
 }
 
+// fileReadersMost bounds the goroutines in which a stream's requests read files: a stream that asks for cold values on a slow disk keeps few.
+// One disk serves about that many reads at once.
 const fileReadersMost = 8
 
 // readLater leaves a request to readFiles, if it needs values from files.

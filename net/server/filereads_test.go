@@ -58,6 +58,8 @@ func (f *heldFiles) readers() int {
 
 func (f *heldFiles) To() int64 { return f.to }
 
+func (f *heldFiles) ReadTogether([]*index.Unread) {}
+
 func (f *heldFiles) Value(key []byte, at index.Position, sound func([]byte) bool) ([]byte, error) {
 	f.mu.Lock()
 	if free := f.free; f.held[string(key)] {

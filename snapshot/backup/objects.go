@@ -116,6 +116,9 @@ type stored struct {
 	size      int64
 }
 
+// Prefetch implements disk.File: an object is read when its bytes are needed.
+func (*stored) Prefetch(int64, int64) {}
+
 // open returns a file of a base of which from has the stored bytes.
 func (r *Reader) open(of File, from io.ReaderAt) (*stored, error) {
 	f, err := r.frames(of, from)
