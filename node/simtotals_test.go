@@ -78,7 +78,7 @@ func (t *totals) add(other totals) {
 // bounds are those that a campaign must reach.
 var bounds = []string{
 	"append bytes", "batch", "catch-up rate", "compaction", "evacuation", "forwarded bytes", "group bytes", "history drop", "live values read", "order bytes", "peer messages", "proposal bytes",
-	"snapshot frames", "uncommitted bytes", "unread values", "watch room", "watch step",
+	"snapshot frames", "uncommitted bytes", "watch room", "watch step",
 }
 
 // refusedBy counts a write that was refused for want of permission.
