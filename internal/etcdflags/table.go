@@ -67,7 +67,7 @@ var table = []group{
 		{name: "name", value: defaultName, usage: "this member's name"},
 		{name: "data-dir", usage: "folder of this member's data (NAME.etcd)"},
 		{name: "heartbeat-interval", kind: count, value: fmt.Sprint(defaultHeartbeat), usage: "milliseconds between two heartbeats of the leader; if it is not given, the default of `qkv serve`"},
-		{name: "election-timeout", kind: count, value: fmt.Sprint(defaultElection), usage: "milliseconds of silence after which a leader is replaced in any case, by chance up to twice this; usually it is replaced sooner, see --fixed-detection"},
+		{name: "election-timeout", kind: count, value: fmt.Sprint(defaultElection), usage: "milliseconds of silence after which a leader is replaced in any case, by chance up to twice this; usually it is replaced sooner, by how late its heartbeats were"},
 		{name: "listen-peer-urls", kind: urls, value: defaultPeerURL, usage: "where to listen for the other members: QUIC, at the URL's host and port over UDP"},
 		{name: "listen-client-urls", kind: urls, value: defaultClientURL, usage: "where to listen for clients; http:// takes them without TLS"},
 		{name: "quota-backend-bytes", kind: whole64, value: "0", usage: "bytes that the state may weigh until NOSPACE is raised; 0: 2 GiB, below 0: no bound"},
