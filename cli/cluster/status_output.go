@@ -106,7 +106,7 @@ func writeStatusTable(w form.Page, members []MemberStatus) {
 			w.Wrap("base", "    ", fmt.Sprintf("of %s, up to revision %d, and %s of %s behind it", form.BytesText(m.Get(figures.BaseBytes)), m.Get(figures.BaseRevision), checks.Plural(int(m.Get(figures.Extents)), "extent", "extents"), form.BytesText(m.Get(figures.ExtentBytes))))
 		}
 		if m.Get(figures.Cold) > 0 {
-			w.Wrap("on disk only", "            ", fmt.Sprintf("the values of %s, %s", checks.Plural(int(m.Get(figures.Cold)), "superseded version", "superseded versions"), form.BytesText(m.Get(figures.ColdBytes))))
+			w.Wrap("on disk only", "            ", fmt.Sprintf("the values of %s, %s", checks.Plural(int(m.Get(figures.Cold)), "version", "versions"), form.BytesText(m.Get(figures.ColdBytes))))
 		}
 	}
 	if level := featureLevels(members); level != "" {

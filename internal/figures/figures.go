@@ -81,10 +81,10 @@ var (
 	BaseBytes    = add(21, Gauge, Bytes, "base", "Bytes of the base that the next snapshot lists.")
 	Extents      = add(22, Gauge, Number, "extents", "Extents that the next snapshot lists behind its base.")
 	ExtentBytes  = add(23, Gauge, Bytes, "extent", "Bytes of the extents that the next snapshot lists.")
-	Cold         = add(24, Gauge, Number, "cold_versions", "Superseded versions whose value is in parts and not in memory.")
+	Cold         = add(24, Gauge, Number, "cold_versions", "Versions whose value is in parts and not in memory.")
 	ColdBytes    = add(25, Gauge, Bytes, "cold", "Bytes of the values that are in parts and not in memory.")
-	Reads        = add(26, Counter, Number, "value_reads", "Values of superseded versions that were read from parts.")
-	ReadsFailed  = add(27, Counter, Number, "value_reads_failed", "Values of superseded versions that could not be read from parts.")
+	Reads        = add(26, Counter, Number, "value_reads", "Values that were read from parts.")
+	ReadsFailed  = add(27, Counter, Number, "value_reads_failed", "Values that could not be read from parts.")
 
 	Level           = add(28, Gauge, Number, "feature_level", "The cluster's feature level.")
 	LevelMost       = add(29, Gauge, Number, "feature_level_most", "The highest feature level of this member's program.")
