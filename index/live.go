@@ -33,7 +33,7 @@ func (s *State) setBudget() {
 // overBudget reports whether the slabs take more memory than they may.
 func (s *store) overBudget() bool { return s.budget > 0 && s.keys.memory.bytes > s.budget }
 
-// evictableNow reports whether the value of a live version may leave memory: it is in files, and nobody has read it lately.
+// evictableNow reports whether the value of a live version may leave memory: it is in files, and no point read has used it lately.
 func (s *store) evictableNow(v *version) bool {
 	return v.newer() == 0 && s.evictable(v) && v.mod <= s.eviction.to && !s.keys.recordOf(v).record().used()
 }

@@ -24,37 +24,44 @@ func (f oneValue) Value([]byte, Position, func([]byte) bool) ([]byte, error) {
 
 func (f oneValue) ReadTogether(all []*Unread) { offer(f, all) }
 
-// newCold makes a state of n keys k0000, k0001 and so on with a value of so many bytes, which files have. Most have left memory.
-func newCold(t *testing.T, n, bytesEach int) *State {
+// newFilled makes a state of n keys k00000, k00001 and so on with a value of so many bytes.
+func newFilled(t *testing.T, l limits.Index, members map[string]uint64, n, bytesEach int) *State {
 	t.Helper()
-	l := limits.Defaults().Index
-	l.MemoryBytes = 1
 	s := NewState(l)
-	value := bytes.Repeat([]byte{'v'}, bytesEach)
+	s.Found(Founders(members))
 	for i := range n {
-		put := new(Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%04d", i), Value: value}).Bytes
+		put := new(Head).AppendPut(nil, &kv.Put{Key: numbered(i), Value: bytes.Repeat([]byte{'v'}, bytesEach)}).Bytes
 		if _, err := s.Apply(uint64(i+1), 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{put}), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return s
+}
+
+func numbered(i int) []byte { return fmt.Appendf(nil, "k%05d", i) }
+
+// evictStored says that files have all values of a filled state, and lets those leave memory that may.
+func evictStored(s *State, bytesEach int) {
 	revision := s.View().Revision()
-	s.Stored(revision, revision, oneValue{value, revision})
+	s.Stored(revision, revision, oneValue{bytes.Repeat([]byte{'v'}, bytesEach), revision})
 	for s.Reclaim() {
 		s.View()
 	}
-	if s.coldLive < int64(n)*int64(bytesEach)/2 {
-		t.Fatalf("%d bytes of %d left memory", s.coldLive, n*bytesEach)
-	}
-	return s
 }
 
 // A transaction whose ranged comparisons would read more than limits.ColdCompared from files is refused, nested ones included.
 func TestRangedComparisonsOfColdValues(t *testing.T) {
-	s := newCold(t, 200, 200<<10)
+	const keys, each = 200, 200 << 10
+	l := limits.Defaults().Index
+	l.MemoryBytes = 1
+	s := newFilled(t, l, map[string]uint64{"n1": 1}, keys, each)
+	if evictStored(s, each); s.coldLive < keys*each/2 {
+		t.Fatalf("%d bytes of %d left memory", s.coldLive, keys*each)
+	}
 	v := s.View()
 	all := kv.Compare{Key: []byte("k"), End: []byte("l"), Target: kv.CompareValue}
 	few, versions, one := all, all, all
-	few.End, versions.Target, one.Key, one.End = []byte("k0040"), kv.CompareMod, []byte("k0000"), nil
+	few.End, versions.Target, one.Key, one.End = []byte("k00040"), kv.CompareMod, []byte("k00000"), nil
 	for _, c := range []struct {
 		name    string
 		txn     kv.Txn
@@ -74,29 +81,18 @@ func TestRangedComparisonsOfColdValues(t *testing.T) {
 
 // Values that point reads have used stay in memory longer than others, and come back for comparisons.
 func TestUsedValuesStay(t *testing.T) {
-	l := limits.Defaults().Index
-	s := NewState(l)
-	value := bytes.Repeat([]byte{'v'}, 1000)
-	for i := range 40_000 {
-		put := new(Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%05d", i), Value: value}).Bytes
-		if _, err := s.Apply(uint64(i+1), 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{put}), nil); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s := newFilled(t, limits.Defaults().Index, map[string]uint64{"n1": 1}, 40_000, 1000)
 	hot := func(i int) bool { return i/100%4 == 0 }
 	for i := range 40_000 {
 		if hot(i) {
-			s.keys.find(hashOf(fmt.Appendf(nil, "k%05d", i)), fmt.Appendf(nil, "k%05d", i)).record().use()
+			s.keys.find(hashOf(numbered(i)), numbered(i)).record().use()
 		}
 	}
 	s.budget = s.keys.memory.bytes / 2
-	s.Stored(s.View().Revision(), s.View().Revision(), oneValue{value, s.View().Revision()})
-	for s.Reclaim() {
-		s.View()
-	}
+	evictStored(s, 1000)
 	left := map[bool]int{}
 	for i := range 40_000 {
-		if key := fmt.Appendf(nil, "k%05d", i); s.keys.find(hashOf(key), key).record().newest().has(cold) {
+		if s.keys.find(hashOf(numbered(i)), numbered(i)).record().newest().has(cold) {
 			left[hot(i)]++
 		}
 	}
@@ -108,23 +104,11 @@ func TestUsedValuesStay(t *testing.T) {
 
 // The values of a cluster of one stay in memory if the limits say so, also while its state is loaded. A second member ends that.
 func TestAloneInMemory(t *testing.T) {
-	value := bytes.Repeat([]byte{'v'}, 1000)
 	for _, members := range []map[string]uint64{{"n1": 1}, {"n1": 1, "n2": 2}} {
 		l := limits.Defaults().Index
 		l.MemoryBytes, l.AloneInMemory = 1, true
-		s := NewState(l)
-		s.Found(Founders(members))
-		for i := range 2000 {
-			put := new(Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%04d", i), Value: value}).Bytes
-			if _, err := s.Apply(uint64(i+1), 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{put}), nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		revision := s.View().Revision()
-		s.Stored(revision, revision, oneValue{value, revision})
-		for s.Reclaim() {
-			s.View()
-		}
+		s := newFilled(t, l, members, 2000, 1000)
+		evictStored(s, 1000)
 		loading, err := NewBuilder(NewReserve(), s.ViewToSave().AppendMeta(nil), l)
 		if err != nil {
 			t.Fatal(err)
